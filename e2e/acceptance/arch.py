@@ -62,6 +62,16 @@ def an_upstream(place: Place, name: str = "arch", **more) -> ArchUpstream:
     return ArchUpstream(place.upstreams / name, **more)
 
 
+def begun(place: Place, source: Path) -> tuple[str, Path, str]:
+    """What `init` makes of it, synced: the Mirror's name, the manifests, and what `init` said."""
+    name, manifests = "mirror-127-0-0-1", place.workdir / "manifests.yaml"
+    made = place.mirrorfleet("init", "--from", source, "--out", manifests)
+    assert made.returncode == 0, made.stderr
+    done = place.mirrorfleet("sync", "-f", manifests, "--mirror", name, "--data", place.data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return name, manifests, made.stdout + made.stderr
+
+
 def checked(place: Place, server: Server, mirror: ArchMirror, *, layout: str = ARCH, signed: bool = True, **more) -> ArchResult:
     """Zero misses by the independent checker, and something that it checked."""
     place.wait_until_served(server, mirror)

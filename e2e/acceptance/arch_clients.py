@@ -10,7 +10,7 @@ import urllib.request
 
 from lab.waiting import wait_until
 
-from .arch import ArchMirror, an_upstream, arch_mirror, checked, servers
+from .arch import ArchMirror, an_upstream, arch_mirror, begun, checked, servers
 from .manners import ask
 from .pacman import Pacman
 from .place import Place, Server, free_port
@@ -27,12 +27,7 @@ def init_reads_a_pacman_conf(place: Place) -> None:
     (etc / "pacman.d" / "mirrorlist").write_text(f"# a comment\nServer = {place.url('arch')}$repo/os/$arch\n")
     sections = "".join(f"[{repo}]\nInclude = /etc/pacman.d/mirrorlist\n" for repo in ("core", "extra"))
     (etc / "pacman.conf").write_text(f"[options]\nArchitecture = x86_64\nSigLevel = Required DatabaseOptional\n{sections}")
-    manifests = place.workdir / "manifests.yaml"
-    done = place.mirrorfleet("init", "--from", etc / "pacman.conf", "--out", manifests)
-    assert done.returncode == 0, done.stderr
-    name = "mirror-127-0-0-1"
-    done = place.mirrorfleet("sync", "-f", manifests, "--mirror", name, "--data", place.data)
-    assert done.returncode == 0, done.stdout + done.stderr
+    name, _, _ = begun(place, etc / "pacman.conf")
     server = place.serve()
     mirror = ArchMirror(name, place.url("arch"), ("core", "extra"))
     checked(place, server, mirror)
@@ -46,12 +41,8 @@ def init_reads_a_mirrorlist_alone(place: Place) -> None:
         upstream.add(repo, f"tool-{repo}")
     mirrorlist = place.workdir / "mirrorlist"
     mirrorlist.write_text(f"## Arch Linux repository mirrorlist\n\n## Worldwide\n#Server = https://example.org/$repo/os/$arch\nServer = {place.url('arch')}$repo/os/$arch\n")
-    manifests = place.workdir / "manifests.yaml"
-    done = place.mirrorfleet("init", "--from", mirrorlist, "--out", manifests)
-    assert done.returncode == 0 and "core and extra" in done.stdout + done.stderr, done.stdout + done.stderr
-    name = "mirror-127-0-0-1"
-    done = place.mirrorfleet("sync", "-f", manifests, "--mirror", name, "--data", place.data)
-    assert done.returncode == 0, done.stdout + done.stderr
+    name, _, said = begun(place, mirrorlist)
+    assert "core and extra" in said, said
     server = place.serve()
     mirror = ArchMirror(name, place.url("arch"), ("core", "extra"), architectures=(machine,))
     checked(place, server, mirror)

@@ -11,8 +11,8 @@ import urllib.request
 from lab.waiting import wait_until
 from soak.squid import Squid
 
-from .arch import ArchMirror, an_upstream, checked, servers
-from .arch_trust import Web, populated
+from .arch import ArchMirror, checked, servers
+from .arch_trust import of_a_packager, populated
 from .arch_upstream import ArchUpstream
 from .manners import ask
 from .pacman import COMPLAINT, Pacman
@@ -24,9 +24,7 @@ DATABASES = [f"core/os/x86_64/core.{kind}{form}{signature}" for kind in ("db", "
 
 @story("databases have the date that they have at the upstream: a pacman that comes from another mirror, or goes to one, takes what is new there")
 def a_pacman_changes_its_mirror(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager", signs_databases=True)
+    web, upstream = of_a_packager(place, signs_databases=True)
     upstream.add("core", "one")
     dates_signatures(upstream)
     mirror = ArchMirror("arch", place.url("arch"), ("core",), trust=web.trust(databases="Required"), keys=web.files())
@@ -114,9 +112,7 @@ class Readers:
 
 @story("pacmans that never stop, with signed databases, one of them behind a proxy, while a person goes back and forth, forward again and pins: no 404, no wrong signature, and all end with what is pinned")
 def pacmans_while_a_person_goes_back(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager", signs_databases=True)
+    web, upstream = of_a_packager(place, signs_databases=True)
     mirror = ArchMirror("arch", place.url("arch"), ("core", "extra"), trust=web.trust(databases="Required"), keys=web.files())
     tools = {"core": "one", "extra": "two"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arch import ArchMirror, an_upstream, servers
-from .arch_trust import Web, between, populated
+from .arch_trust import between, of_a_packager, populated
 from .manners import ask
 from .pacman import Pacman
 from .place import Place
@@ -13,9 +13,7 @@ from .registry import story
 
 @story("a lazy mirror with signed databases: a database and its signature are of one state also where the next one is published in between; who has no signature is told so at once, without a question to the upstream")
 def a_lazy_mirror_with_signed_databases(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager", signs_databases=True)
+    web, upstream = of_a_packager(place, signs_databases=True)
     upstream.add("core", "tool")
     plain = an_upstream(place, "plain", ring=place.ring, owner="packager")
     plain.add("core", "tool")

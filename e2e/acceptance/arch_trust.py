@@ -17,7 +17,7 @@ from pathlib import Path
 
 from archive import run
 
-from .arch import ArchMirror, an_upstream, arch_mirror, checked, servers
+from .arch import ArchMirror, an_upstream, arch_mirror, begun, checked, servers
 from .arch_upstream import ArchUpstream
 from .keys import KeyRing, address
 from .manners import ask
@@ -57,6 +57,13 @@ class Web:
 
     def trust(self, **more) -> dict:
         return {"keyringRef": {"kind": "ConfigMap", "name": "keys", "key": "test.gpg"}, **more}
+
+
+def of_a_packager(place: Place, **more) -> tuple[Web, ArchUpstream]:
+    """An upstream whose one packager three masters vouch for."""
+    web = Web(place.ring)
+    web.packager("packager", 3)
+    return web, an_upstream(place, ring=place.ring, owner="packager", **more)
 
 
 @contextlib.contextmanager
@@ -473,9 +480,7 @@ def race(place: Place, upstream: ArchUpstream, mirror: ArchMirror, pacmans: list
 
 @story("`mirrorfleet init` takes the keyrings of a machine's pacman: of a large one the masters alone, whose package brings the rest")
 def init_takes_the_keyrings_of_a_machine(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager")
+    web, upstream = of_a_packager(place)
     keys = "usr/share/pacman/keyrings"
     upstream.add("core", "archlinux-keyring", files={f"{keys}/{name.replace('test', 'archlinux')}": text for name, text in web.files().items()})
     upstream.add("core", "one")
@@ -494,13 +499,7 @@ def init_takes_the_keyrings_of_a_machine(place: Place) -> None:
 
     def written(keyring: bytes) -> str:
         (machine / keys / "archlinux.gpg").write_bytes(keyring)
-        manifests = place.workdir / "manifests.yaml"
-        done = place.mirrorfleet("init", "--from", machine / "etc/pacman.conf", "--out", manifests)
-        assert done.returncode == 0, done.stderr
-        name = "mirror-127-0-0-1"
-        done = place.mirrorfleet("sync", "-f", manifests, "--mirror", name, "--data", place.data)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return manifests.read_text()
+        return begun(place, machine / "etc/pacman.conf")[1].read_text()
 
     text = written(masters + packagers)
     assert "keyringPackage" not in text and "additionalKeyringRefs" in text and "signatures: None" not in text, text
@@ -517,9 +516,7 @@ def init_takes_the_keyrings_of_a_machine(place: Place) -> None:
 
 @story("what a hostile upstream of pacman's repositories tries has a reason, leaves what was served, and heals by itself")
 def hostile_repositories(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager")
+    web, upstream = of_a_packager(place)
     for number in range(40):
         upstream.add("core", f"tool{number}")
     upstream.add("extra", "other")

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from .arch import ArchMirror, an_upstream, arch_mirror, checked
-from .arch_trust import Web
+from .arch_trust import of_a_packager
 from .manners import ask
 from .place import Place
 from .registry import story
@@ -28,9 +28,7 @@ def tree(folder: Path) -> dict[str, tuple]:
 
 @story("a run that finds nothing new writes nothing but the clocks and its own report: not a file, not a folder of the store is touched")
 def an_unchanged_run_writes_the_clocks(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager", signs_databases=True, pool="pool/packages")
+    web, upstream = of_a_packager(place, signs_databases=True, pool="pool/packages")
     for repo in ("core", "extra"):
         upstream.add(repo, f"tool-{repo}")
     mirror = ArchMirror(
@@ -61,9 +59,7 @@ def an_unchanged_run_writes_the_clocks(place: Place) -> None:
 
 @story("where a database changes, packages and signatures that it had before are neither asked for nor read again")
 def what_a_database_had_before_is_not_read_again(place: Place) -> None:
-    web = Web(place.ring)
-    web.packager("packager", 3)
-    upstream = an_upstream(place, ring=place.ring, owner="packager")
+    web, upstream = of_a_packager(place)
     package = upstream.add("core", "large", content="x" * 100_000)
     upstream.add("core", "tool")
     mirror = ArchMirror("arch", place.url("arch"), ("core",), trust=web.trust(), keys=web.files())

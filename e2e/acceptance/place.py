@@ -172,12 +172,10 @@ class Place:
 
     def _is_taken_up(self, mirror: Mirror) -> None:
         """By who serves it, which looks every 100 ms at what is current: nobody who asks afterwards is told of what was before."""
-        current = self.data / mirror.name / "current"
         for server in self._servers:
             # Some were ended by then, and some are to serve something else.
             with contextlib.suppress(OSError):
-                published = current.read_text().strip()
-                wait_until(lambda server=server, published=published: server.snapshot(mirror.name) == published, 3, "it to be served", interval=0.02)
+                self.wait_until_served(server, mirror, seconds=3)
 
     def serve(self, certificate: Certificate | None = None, *, behind: str = "") -> Server:
         """`mirrorfleet serve` over all mirrors of this place, on both families of addresses; https with a certificate. `behind` is
@@ -212,10 +210,10 @@ class Place:
 
         return int(wait_until(port, 90, "the server to listen", interval=0.02)), process.pid
 
-    def wait_until_served(self, server: Server, mirror: Mirror) -> None:
+    def wait_until_served(self, server: Server, mirror: Mirror, seconds: float = 90) -> None:
         """A server looks every 100 ms at what is current; who reads plain names must not begin before."""
         current = (self.data / mirror.name / "current").read_text().strip()
-        wait_until(lambda: server.snapshot(mirror.name) == current, 90, "the server to serve what was published last", interval=0.02)
+        wait_until(lambda: server.snapshot(mirror.name) == current, seconds, "the server to serve what was published last", interval=0.02)
 
     def check(self, server: Server, mirror: Mirror) -> Result:
         """Zero misses by the independent checker, and something that it checked."""

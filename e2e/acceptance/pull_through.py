@@ -170,13 +170,17 @@ def apt_from_a_lazy_mirror_under_churn(place: Place) -> None:
 
 def rot_one(place: Place) -> None:
     """Spoils a byte of a package that is stored, as a disk may."""
-    stored = sorted(file for file in (place.data / "debian" / "blobs").rglob("*") if file.is_file() and file.stat().st_size > 30_000)
-    for file in stored[:1]:
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 1
-        spoiled = file.with_name("spoiled")
-        spoiled.write_bytes(content)
-        spoiled.replace(file)
+    for file in sorted((place.data / "debian" / "blobs").rglob("*")):
+        # One that is given up at this moment cannot rot any more.
+        with contextlib.suppress(FileNotFoundError):
+            if not file.is_file() or file.stat().st_size <= 30_000:
+                continue
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            spoiled = file.with_name("spoiled")
+            spoiled.write_bytes(content)
+            spoiled.replace(file)
+            return
 
 
 def metrics_of(place: Place, server: Server) -> str:

@@ -111,6 +111,7 @@ impl Inner {
     ) -> Result<Option<Current>, Refusal> {
         let refused = state.refused.clone();
         let head = self.head(package, state)?;
+        head.forget_unless(|body| self.disk.has(Shelf::Bodies, body));
         let form = head.form(form);
         let kept = head.kept(form);
         // What failed for one form is no reason to keep the other one back.
@@ -127,20 +128,18 @@ impl Inner {
         }))
     }
 
-    /// What is remembered of a package's documents that are here.
+    /// What is remembered of a package's documents.
     fn head<'s>(&self, package: &Package, state: &'s mut State) -> Result<&'s mut Head, Refusal> {
-        let head = match &mut state.head {
+        Ok(match &mut state.head {
             Some(head) => head,
             none => none.insert(
                 Head::read(&self.disk, &package.name)
                     .map_err(|error| Refusal::own("what is kept cannot be read", &error))?,
             ),
-        };
-        head.forget_unless(|body| self.disk.has(Shelf::Bodies, body));
-        Ok(head)
+        })
     }
 
-    /// The document after a question to the upstream, or an old one where it does not answer.
+    /// Where none is [`young`](Self::young): the document after a question to the upstream, or an old one where it does not answer.
     pub async fn renewed(
         self: &Arc<Self>,
         package: &Package,

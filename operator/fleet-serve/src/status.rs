@@ -154,10 +154,7 @@ pub fn of_registry(registry: &dyn Registry, data: &Path) -> MirrorStatus {
 
 fn storage(space: Result<Space, StoreError>, noted: &mut dyn FnMut(String)) -> Option<StorageUse> {
     match space {
-        Ok(space) => Some(StorageUse {
-            used: space.total_bytes.saturating_sub(space.free_bytes),
-            capacity: space.total_bytes,
-        }),
+        Ok(space) => Some(space.in_use()),
         Err(error) => {
             noted(error.to_string());
             None

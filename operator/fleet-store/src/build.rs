@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
-use fleet_types::{RepoPath, Sha256};
+use fleet_types::{RepoPath, Sha256, both};
 use sha2::Digest as _;
 
 use crate::check::{Checked, check};
@@ -83,13 +81,16 @@ impl IndexBuilder {
         } = self;
         let _no_collection = shared.committing();
         let sorted = sorter.finish()?;
-        let (checked, draft) = beside(
+        // The one waits for the disk, and the other computes.
+        let (checked, draft) = both(
+            "blob-check",
             || check(&shared, parent.as_deref(), &sorted, &meta),
             || match drafting {
                 Some(drafting) => drafting.finish(),
                 None => Draft::of(&shared.layout.staging(), &sorted),
             },
-        )?;
+        );
+        let (checked, draft) = (checked?, draft?);
         drop(sorted);
         if let Some(parent) = &parent {
             // What it vouched for, or what was carried forward from it, may not be all of it.
@@ -116,21 +117,6 @@ impl IndexBuilder {
             bytes: meta.bytes,
         })
     }
-}
-
-/// Does both at once, since one waits for the disk and the other computes. The error of `check` comes first.
-fn beside<C: Send, T>(
-    check: impl FnOnce() -> Result<C> + Send,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<(C, T)> {
-    thread::scope(|scope| {
-        let checking = thread::Builder::new().name("blob-check".to_owned());
-        let checking = checking.spawn_scoped(scope, check).doing(DOING)?;
-        let made = work();
-        let checked = checking.join();
-        let checked = checked.unwrap_or_else(|panic| resume_unwind(panic))?;
-        Ok((checked, made?))
-    })
 }
 
 /// A damaged index of the same id is not taken; it is written again.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use fleet_types::documents::StorageUse;
+
 use crate::error::{Doing, Result};
 
 /// Room on the store's file system, as an unprivileged process sees it.
@@ -37,9 +39,34 @@ impl Space {
         })
     }
 
+    /// As it is told.
+    pub fn in_use(&self) -> StorageUse {
+        StorageUse {
+            used: self.total_bytes.saturating_sub(self.free_bytes),
+            capacity: self.total_bytes,
+        }
+    }
+
     /// What a file of this size takes.
     pub fn on_disk(&self, size: u64) -> u64 {
         size.div_ceil(self.block_size)
             .saturating_mul(self.block_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_free_is_in_use() {
+        let space = Space {
+            free_bytes: 3,
+            total_bytes: 10,
+            free_inodes: None,
+            block_size: 1,
+        };
+        let told = space.in_use();
+        assert_eq!((told.used, told.capacity), (7, 10));
     }
 }

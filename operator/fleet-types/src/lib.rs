@@ -3,6 +3,7 @@
 //! This crate does no I/O and depends on nothing that does, so the pure crates can use it.
 
 pub mod address;
+mod both;
 mod condition;
 mod counted;
 mod digest;
@@ -18,6 +19,7 @@ mod run_facts;
 mod shown;
 mod size;
 
+pub use both::both;
 pub use condition::ConditionStatus;
 pub use counted::{are, counted};
 pub use digest::{Digest, DigestError, Expected, HashAlgorithm, Hashes, Sha256};

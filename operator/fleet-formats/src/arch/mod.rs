@@ -5,7 +5,6 @@
 //! [`tar`], [`description`] and [`database`] read a database, [`packages`] is what it lists, [`roots`] what is listed of it and of what comes with it, [`change`] whether one state
 //! can follow another, [`listing`] what it lists for who looks for names, [`keys`] what a package of keys holds, [`clock`] what an upstream says of itself as a whole. One unit more are the installation images ([`images`]).
 
-mod beside;
 mod change;
 mod clock;
 mod database;

@@ -4,9 +4,8 @@
 use std::collections::hash_map::RandomState;
 use std::io::Read;
 
-use fleet_types::{Digest, Expected, Hashes, Reason, RepoPath};
+use fleet_types::{Digest, Expected, Hashes, Reason, RepoPath, both};
 
-use super::beside::both;
 use super::{Kind, database};
 use crate::decompress::{self, Whole};
 use crate::seam::{
@@ -123,7 +122,7 @@ pub(super) fn disagreement(
             decompress::reader(compression_of(root)?, content, limit, Whole::ByItself);
         database::fingerprint(&mut content, &hashes).map_err(|rejected| rejected.at(&root.path))
     };
-    let (ours, theirs) = both(|| fingerprint(database), || fingerprint(files));
+    let (ours, theirs) = both("database", || fingerprint(database), || fingerprint(files));
     if ours? == theirs? {
         return Ok(None);
     }

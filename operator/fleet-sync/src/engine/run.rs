@@ -1,11 +1,10 @@
 //! What a run consists of. A stage is given what it needs and no more: without [`Upstream`] it cannot reach the network.
 
-use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use fleet_fetch::{Meter, Stop};
 use fleet_store::SnapshotId;
+use fleet_types::both;
 
 use super::list::Lister;
 use super::rules::Rules;
@@ -48,17 +47,11 @@ impl Run {
         progress: Arc<dyn Progress>,
     ) -> Result<Run, Problem> {
         // The one reads whom this machine trusts, the other the newest snapshot.
-        let open_stock = || Stock::new(shelves.clone());
-        let (upstream, stock) = thread::scope(|scope| {
-            let beside = thread::Builder::new().name("stock".to_owned());
-            let beside = beside.spawn_scoped(scope, open_stock);
-            let upstream = Upstream::new(&options, &shelves, meter, &stop);
-            let stock = match beside {
-                Ok(stock) => stock.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => open_stock(),
-            };
-            (upstream, stock)
-        });
+        let (stock, upstream) = both(
+            "stock",
+            || Stock::new(shelves.clone()),
+            || Upstream::new(&options, &shelves, meter, &stop),
+        );
         let (upstream, rules, stock) = (upstream?, Rules::new(options)?, stock?);
         Ok(Run {
             upstream,

@@ -65,9 +65,6 @@ pub async fn keep(
             let Told::Copy { mirror, .. } = told else {
                 continue;
             };
-            if mirror.spec.fills_itself() {
-                continue;
-            }
             let question = ask(&asker, at, &mirror, &key.name).await;
             if let Some(check) = Check::of(Timestamp::now().as_second(), &[question]) {
                 let score = shared.checks.note(&key, check);

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use fleet_api::upstream::UpstreamStatus;
 use fleet_api::{Mirror, Upstream};
 use fleet_plan::alone::{Alone, judge_upstream};
-use fleet_store::{Space, Store, StoreError};
+use fleet_store::Store;
 use fleet_sync::{PlanReport, Report};
 use fleet_telemetry::{ControllerMetrics, ObjectKey, Run};
-use fleet_types::documents::{ServedStatus, StorageUse, Success};
+use fleet_types::documents::{ServedStatus, Success};
 use fleet_types::gauges::CheckGauges;
 use fleet_types::lock;
 use jiff::Timestamp;
@@ -215,18 +215,9 @@ fn served(store: &Store) -> ServedStatus {
     ServedStatus {
         snapshot: snapshot.map(|snapshot| snapshot.id().to_string()),
         revision: snapshot.map_or_else(Vec::new, |snapshot| snapshot.meta().revision.clone()),
-        storage: storage(store.free_space()),
+        storage: store.free_space().ok().map(|space| space.in_use()),
         ..ServedStatus::default()
     }
-}
-
-/// How full a volume is, where that can be told.
-pub fn storage(space: Result<Space, StoreError>) -> Option<StorageUse> {
-    let space = space.ok()?;
-    Some(StorageUse {
-        used: space.total_bytes.saturating_sub(space.free_bytes),
-        capacity: space.total_bytes,
-    })
 }
 
 fn key(task: &Task) -> ObjectKey {

@@ -15,7 +15,7 @@ use fleet_types::documents::ServedStatus;
 use fleet_types::lock;
 use jiff::Timestamp;
 
-use super::freshness::{Told, storage};
+use super::freshness::Told;
 use super::lane::Shared;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
@@ -146,7 +146,7 @@ fn served(registry: &NpmRegistry, data: &Path) -> ServedStatus {
     ServedStatus {
         registry: Some(registry.state()),
         not_kept: registry.not_kept(),
-        storage: storage(Space::of(data)),
+        storage: Space::of(data).ok().map(|space| space.in_use()),
         ..ServedStatus::default()
     }
 }
